@@ -1,0 +1,93 @@
+"""Face landmarks by MediaPipe: the plain core, without BentoML."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners.faces import Faces, Failure, Item, Outcome
+from runners.images import DecodedImage, ImageError, decode
+from runners.mediapipe_graph import POINTS_PER_FACE, FaceGraph, GraphError, native_stderr_to_log
+
+logger = logging.getLogger(__name__)
+
+# Built low, so that what is kept can be decided per request.
+GRAPH_MIN_CONFIDENCE = 0.3
+MIN_CONFIDENCE = 0.5
+# The mesh sees a face at 192 px, so larger photos are decoded smaller as long as this much is left.
+MIN_SIDE_PX = 2000
+
+_WARM_UP_IMAGE = Path(__file__).with_name("warm_up_face.jpg")
+
+
+class LandmarkDetector:
+    """Detect faces and their 478 mesh points in a batch of images, fed to one graph as a stream."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # a graph must not be fed by two threads
+        self._broken: list[FaceGraph] = []
+        self._start()
+
+    def _start(self) -> None:
+        """Make the graph and run it once on a known face: the first run is slow, and proves that it works."""
+        with native_stderr_to_log():
+            self._graph = FaceGraph(GRAPH_MIN_CONFIDENCE)
+            (outcome,) = self._run([Item(_WARM_UP_IMAGE.read_bytes())])
+        if not isinstance(outcome, Faces) or len(outcome) != 1:
+            raise RuntimeError(f"the self-test of the landmark model found no face: {outcome}")
+
+    def detect(self, items: list[Item]) -> list[Outcome]:
+        """Return each item's faces, or why it has none; one item's error touches no other."""
+        with self._lock:
+            try:
+                return self._run(items)
+            except GraphError:
+                logger.exception("The MediaPipe graph failed and is made anew")
+                self._broken.append(self._graph)  # closing a failed graph can hang, so it is kept
+                self._start()
+                return [Failure("inference_failed", "the landmark model failed on this batch") for _ in items]
+
+    def _run(self, items: list[Item]) -> list[Outcome]:
+        images: list[DecodedImage | Failure] = []
+        packets: list[Any] = []
+        for item in items:  # the graph searches one image while the next is decoded here
+            try:
+                image = decode(item.image, min_side_px=MIN_SIDE_PX)
+            except ImageError as error:
+                images.append(error.failure)
+                packets.append(None)
+                continue
+            images.append(image)
+            packets.append(FaceGraph.packet(image.pixels))
+            self._graph.detect(packets[-1])
+
+        scores: list[list[float]] = []
+        for packet in packets:
+            found = [] if packet is None else self._graph.detections()
+            kept = [detection for detection in found if detection.score[0] >= MIN_CONFIDENCE]
+            for detection in kept:
+                self._graph.mesh(packet, detection)
+            scores.append([detection.score[0] for detection in kept])
+        self._graph.finish()
+
+        return [
+            image if isinstance(image, Failure) else self._faces(image, image_scores)
+            for image, image_scores in zip(images, scores, strict=True)
+        ]
+
+    def _faces(self, image: DecodedImage, scores: list[float]) -> Faces:
+        meshes = [(score, self._graph.landmarks()) for score in scores]
+        seen = [(score, mesh) for score, mesh in meshes if mesh is not None]
+        points = np.array([mesh for _, mesh in seen], np.float32).reshape(-1, POINTS_PER_FACE, 2)
+        points *= np.array(image.full_wh, np.float32)
+        confidences = np.array([score for score, _ in seen], np.float32)
+        return Faces.largest_first(image.full_wh, _boxes_around(points), confidences, points)
+
+
+def _boxes_around(points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the boxes (n, 4), left, top, width, height, around each face's points (n, 478, 2)."""
+    low, high = points_xy.min(axis=1), points_xy.max(axis=1)
+    return np.concatenate([low, high - low], axis=1)
