@@ -7,12 +7,13 @@ from queue import SimpleQueue
 
 import cv2
 import numpy as np
+from cv2.data import haarcascades
 from numpy.typing import NDArray
 
 from runners.faces import Faces, Failure, Item, Outcome
 from runners.images import ImageError, decode
 
-# Measured on ../docs/quality.md: the fewest false faces at the best recall that this cascade reaches.
+# The fewest false faces at the best recall measured on labelled group photos (scripts/quality).
 SCALE_FACTOR = 1.1
 MIN_NEIGHBORS = 4
 MIN_FACE_PX = 24
@@ -20,13 +21,14 @@ MIN_FACE_PX = 24
 MAX_SIDE_PX = 800
 
 
-def confidence(level_weights: NDArray[np.float64]) -> NDArray[np.float32]:
+def confidence(level_weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map the cascade's level weights (the last stage's sum over its threshold) to 0..1.
 
     A logistic curve: 0.34 for a weight of 0, where the cascade is undecided, 0.5 at 1, 0.95 at 5.4. The true faces of
     labelled group photos have weights of 1.7 to 10, false ones seldom above 3.
     """
-    return (1 / (1 + np.exp(-(level_weights - 1) / 1.5))).astype(np.float32)
+    mapped: NDArray[np.float64] = 1 / (1 + np.exp(-(level_weights - 1) / 1.5))
+    return mapped
 
 
 class HaarDetector:
@@ -37,7 +39,7 @@ class HaarDetector:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="haar")
         # A cascade must not be shared by two threads; a thread borrows one for the time of an image.
         self._cascades: SimpleQueue[cv2.CascadeClassifier] = SimpleQueue()
-        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        path = Path(haarcascades) / "haarcascade_frontalface_default.xml"
         for _ in range(self._threads):
             self._cascades.put(cv2.CascadeClassifier(str(path)))
 
@@ -74,5 +76,5 @@ class HaarDetector:
         return Faces.largest_first(
             image.full_wh,
             np.asarray(boxes, np.float32).reshape(-1, 4) * np.tile(to_full, 2).astype(np.float32),
-            confidence(np.asarray(weights, np.float64).reshape(-1)),
+            confidence(np.asarray(weights, np.float64).reshape(-1)).astype(np.float32),
         )

@@ -1,0 +1,10 @@
+"""The service's own metrics, beside BentoML's at ``/metrics``."""
+
+import bentoml
+
+BATCH_ITEMS = bentoml.metrics.Histogram(
+    name="facebento_batch_items",
+    documentation="Images in one call to a runner",
+    labelnames=["runner"],
+    buckets=(1, 2, 4, 8, 16, 32),
+)

@@ -1,0 +1,60 @@
+"""Read a request's body, and give its work up when its caller hangs up."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.errors import BodyTooLarge, InvalidRequest, MalformedRequest
+from schemas.v7 import InferRequest
+
+ResultT = TypeVar("ResultT")
+
+
+async def read_infer_request(request: Request, max_bytes: int) -> InferRequest:
+    """Read V7's request, whatever its Content-Type says. Raises MalformedRequest, BodyTooLarge, InvalidRequest."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"the request is larger than the limit of {max_bytes / 1e6:g} MB")
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("the body is not JSON") from None
+    try:
+        return InferRequest.model_validate(document)
+    except ValidationError as error:
+        # Where and what, and not the value: it may be a URL with its token.
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()]
+        raise InvalidRequest("; ".join(problems)) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Await ``work``, and cancel it when the caller hangs up: then raise ClientDisconnect.
+
+    The request's body must have been read.
+    """
+    working = asyncio.create_task(work)
+    hanging_up = asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return await working
+    finally:
+        working.cancel()
+        hanging_up.cancel()
+        await asyncio.wait({working, hanging_up})
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
