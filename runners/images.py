@@ -18,6 +18,8 @@ MAX_SIDE_PX = 20_000
 
 # Our limits are stricter than Pillow's own, which would only warn.
 Image.MAX_IMAGE_PIXELS = None
+# All of Pillow's plugins now, and not when the first file comes that is no image.
+Image.init()
 
 _EXIF_ORIENTATION = 0x0112
 _TO_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {

@@ -1,17 +1,18 @@
-"""The runners: each model's core as a BentoML service of one worker process, which batches what fronts send it."""
+"""The runners: each model's core as a BentoML service of one worker process, which batches what fronts send it.
 
-from typing import Any, Generic, TypeVar
+Every process of the service imports this module; only the one that runs a model imports its libraries.
+"""
+
+from typing import Any, Generic, Protocol, TypeVar
 
 import bentoml
 
 from runners.faces import Item, Outcome
-from runners.haar import HaarDetector
-from runners.landmarks import LandmarkDetector
 
 ContentT = TypeVar("ContentT")
 
 MAX_BATCH_SIZE = 16
-# A cancelling limit: BentoML refuses work it expects to take longer. The batcher in front bounds queue and time instead.
+# A cancelling limit: BentoML refuses work it expects to take longer. The batcher bounds queue and time instead.
 MAX_LATENCY_MS = 60_000
 
 _CONFIG: dict[str, Any] = {
@@ -42,6 +43,8 @@ class HaarRunner:
     """Frontal faces by OpenCV's Haar cascade."""
 
     def __init__(self) -> None:
+        from runners.haar import HaarDetector
+
         self._detector = HaarDetector()
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # bentoml gives it no types
@@ -57,6 +60,8 @@ class LandmarksRunner:
     """Faces and their 478 mesh points by MediaPipe."""
 
     def __init__(self) -> None:
+        from runners.landmarks import LandmarkDetector
+
         self._detector = LandmarkDetector()
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # bentoml gives it no types
@@ -67,7 +72,11 @@ class LandmarksRunner:
         return _detect(self._detector, parcels)
 
 
-def _detect(detector: HaarDetector | LandmarkDetector, parcels: list[Parcel[Item]]) -> list[Parcel[Outcome]]:
+class _Detector(Protocol):
+    def detect(self, items: list[Item]) -> list[Outcome]: ...
+
+
+def _detect(detector: _Detector, parcels: list[Parcel[Item]]) -> list[Parcel[Outcome]]:
     return [Parcel(outcome) for outcome in detector.detect([parcel.content for parcel in parcels])]
 
 
