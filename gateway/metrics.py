@@ -1,8 +1,8 @@
 """The service's own metrics, beside BentoML's at ``/metrics``."""
 
-import bentoml
+from prometheus_client import Histogram
 
-BATCH_ITEMS = bentoml.metrics.Histogram(
+BATCH_ITEMS = Histogram(
     name="facebento_batch_items",
     documentation="Images in one call to a runner",
     labelnames=["runner"],
