@@ -89,11 +89,13 @@ class Batcher(Generic[ItemT, OutcomeT]):
     async def _send_batch(self, batch: dict[asyncio.Future[OutcomeT], _Waiting[ItemT]]) -> None:
         if not batch:
             return
-        self._observe(len(batch))
         try:
+            self._observe(len(batch))
             # When the last caller has gone, so does the call: a runner that hangs must not hold up those behind.
             async with asyncio.timeout_at(max(waiting.deadline for waiting in batch.values())):
                 outcomes = await self._send([waiting.item for waiting in batch.values()])
+            if len(outcomes) != len(batch):  # whose is whose cannot be told
+                raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} items")
             for future, outcome in zip(batch, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)

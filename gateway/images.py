@@ -125,6 +125,8 @@ class ImageLoader:
         try:
             ip_address(host.partition("%")[0])
         except ValueError:
+            if host.replace(".", "").isdigit():  # an old spelling of an address, which aiohttp may take for one
+                raise _refused(host) from None
             return  # a name, which the resolver checks
         if not may_fetch(host, host, self._rules):
             raise _refused(host)
@@ -142,9 +144,12 @@ class _CheckingResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        infos = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-        )
+        try:
+            infos = await asyncio.get_running_loop().getaddrinfo(
+                host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+        except UnicodeError:
+            raise OSError("no name that can be looked up") from None  # aiohttp expects this kind
         # One forbidden address among several is a sign of an attack, and which is tried first is not ours to say.
         if not all(may_fetch(host, str(info[4][0]), self._rules) for info in infos):
             raise _refused(host)
