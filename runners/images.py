@@ -73,8 +73,10 @@ def decode(encoded: bytes, *, grey: bool = False, min_side_px: int | None = None
             image = Image.open(BytesIO(encoded), formats=FORMATS)
             width, height = image.size
             _check_size(width, height)
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-            if image.format == "JPEG" and image.mode in ("RGB", "L") and _is_whole_jpeg(encoded):
+            # Pillow turns a TIFF upright by itself.
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
+            # MPO is a JPEG with a second picture behind it, as phones make them.
+            if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and _is_whole_jpeg(encoded):
                 pixels = _decode_with_opencv(encoded, max(width, height), grey, min_side_px or max(width, height))
             else:
                 pixels = _decode_with_pillow(image, grey)

@@ -101,10 +101,10 @@ class FaceGraph:
         options.min_score_thresh = min_confidence
         self._graph = CalculatorGraph(graph_config=config)
         self._detections: SimpleQueue[Any] = SimpleQueue()
-        self._landmarks: SimpleQueue[Any] = SimpleQueue()
+        self._landmarks: SimpleQueue[NDArray[np.float32] | None] = SimpleQueue()
         # True: report an empty answer too, so that an image without a face is not waited for.
         self._graph.observe_output_stream("detections", lambda _, packet: self._detections.put(packet), True)
-        self._graph.observe_output_stream("landmarks", lambda _, packet: self._landmarks.put(packet), True)
+        self._graph.observe_output_stream("landmarks", lambda _, packet: self._landmarks.put(_points(packet)), True)
         self._graph.start_run({"with_attention": packet_creator.create_bool(True)})
         self._detect_time = 0
         self._mesh_time = 0
@@ -143,19 +143,22 @@ class FaceGraph:
     def landmarks(self) -> NDArray[np.float32] | None:
         """Return the next face's points, (478, 2), x and y as fractions of the image; None where it saw no face."""
         try:
-            packet = self._landmarks.get_nowait()
+            return self._landmarks.get_nowait()
         except Empty:
             raise GraphError("the mesh chain gave no answer") from None
-        if packet.is_empty():
-            return None
-        points = packet_getter.get_proto(packet).landmark
-        return np.array([(point.x, point.y) for point in points], np.float32)
 
     def _feed(self, stream: str, packet: Any) -> None:
         try:
             self._graph.add_packet_to_input_stream(stream, packet)
         except (RuntimeError, ValueError) as error:
             raise GraphError(str(error)) from error
+
+
+def _points(packet: Any) -> NDArray[np.float32] | None:
+    """Convert a face's landmarks; in the graph's thread, so that it costs the batch no time at its end."""
+    if packet.is_empty():
+        return None
+    return np.array([(point.x, point.y) for point in packet_getter.get_proto(packet).landmark], np.float32)
 
 
 @contextmanager

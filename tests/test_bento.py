@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 def test_the_bento_holds_the_service_and_nothing_else(tmp_path: Path) -> None:
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
-    build = [ROOT / ".venv" / "bin" / "bentoml", "build", "--output", "tag"]
+    build = [f"{ROOT}/.venv/bin/bentoml", "build", "--output", "tag"]
     subprocess.run(build, cwd=ROOT, env=environment, check=True, capture_output=True)
     (source,) = tmp_path.glob("bentos/facebento/*/src")
     packed = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
