@@ -5,14 +5,11 @@ batcher, and the faces found back as V7's answer, in the shapes of ``schemas``.
 """
 
 import asyncio
-import logging
 import os
 from typing import Any
 
-# Usage reports are off; BentoML accepts the word alone. Set before it is imported, and so inherited by its workers.
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
-
 import bentoml
+from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -31,8 +28,11 @@ from runners.services import MAX_BATCH_SIZE, HaarRunner, LandmarksRunner, call
 from schemas.classes import AnnotationClass, ClassTable
 from schemas.v7 import InferRequest, InferResponse, Result
 
-logger = logging.getLogger(__name__)
 settings = Settings.from_environment()
+
+# No usage reports, also under a plain `bentoml serve`, which has asked once by now and remembers the answer.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # the word alone counts
+usage_stats.do_not_track.cache_clear()
 
 
 async def front(scope: Scope, receive: Receive, send: Send) -> None:

@@ -41,13 +41,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(log: Path, **settings: str) -> Iterator[RunningService]:
-    """Run ``./scripts/serve`` on a free port until the end of the block; ready when it is entered."""
+def running_service(
+    log: Path, command: tuple[str, ...] = (f"{ROOT}/scripts/serve",), **settings: str
+) -> Iterator[RunningService]:
+    """Run ``command`` on a free port until the end of the block; ready when it is entered."""
     port = free_port()
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [ROOT / "scripts" / "serve", "--port", str(port)],
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **settings},

@@ -154,3 +154,14 @@ def test_nothing_is_written_at_the_start_nor_at_the_first_face(
     LandmarkDetector().detect([astronaut])
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_failed_graph_fails_its_batch_and_is_made_anew(astronaut: Item, caplog: pytest.LogCaptureFixture) -> None:
+    detector = LandmarkDetector()
+    detector._graph._detect_time -= 1  # a time that does not grow makes the real graph fail
+
+    outcomes = detector.detect([astronaut, astronaut])
+
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, Failure)] == ["inference_failed"] * 2
+    assert "made anew" in caplog.text
+    assert len(faces(detector.detect([astronaut])[0])) == 1

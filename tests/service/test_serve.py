@@ -144,6 +144,10 @@ def test_sigterm_without_load_ends_it_cleanly(tmp_path: Path) -> None:
         assert "Traceback" not in running.log.read_text()
 
 
-def test_no_usage_report_is_attempted(service: RunningService) -> None:
-    environment = Path(f"/proc/{service.process.pid}/environ").read_text()
-    assert "BENTOML_DO_NOT_TRACK=true" in environment
+def test_a_plain_bentoml_serve_reports_no_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENTOML_DO_NOT_TRACK")
+    command = (f"{ROOT}/.venv/bin/bentoml", "serve", "service:FaceAnnotator")
+    # With this variable BentoML logs each report instead of sending it.
+    with running_service(tmp_path / "log", command, __BENTOML_DEBUG_USAGE="True") as running:
+        assert running.stop() == 0
+        assert "Tracking Payload" not in running.log.read_text()
