@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.auth import Authenticator
 from gateway.batcher import Batcher
 from gateway.images import ImageLoader
 from gateway.metrics import BATCH_ITEMS
@@ -41,7 +42,7 @@ async def front(scope: Scope, receive: Receive, send: Send) -> None:
     A plain function: what BentoML takes for a Starlette application gets only the paths it knows, and the others would
     be answered in a form that V7 cannot read.
     """
-    await bentoml.get_current_service().app(scope, receive, send)
+    await bentoml.get_current_service().answer(scope, receive, send)
 
 
 @bentoml.service(
@@ -68,12 +69,27 @@ class FaceAnnotator:
             max_bytes=int(settings.max_image_mb * 1e6),
             timeout_s=settings.fetch_timeout_s,
         )
-        self.app = self._make_app()
+        self._authenticator = Authenticator(
+            users=[user.get_secret_value() for user in settings.auth_users],
+            secrets=[secret.get_secret_value() for secret in settings.auth_secrets],
+            secret_header=settings.auth_secret_header,
+        )
+        self._app = self._make_app()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml gives it no types
     async def close(self) -> None:
         """Close the connections to image hosts."""
         await self._images.close()
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the credentials, then route: a stranger learns nothing of the paths, and has no body read."""
+        if scope["type"] == "http":
+            try:
+                self._authenticator.check(Request(scope))
+            except errors.Unauthorized as error:
+                await errors.answer(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
     def _batcher(self, model: str) -> Batcher[Item, Outcome]:
         async def send(items: list[Item]) -> list[Outcome]:

@@ -4,6 +4,7 @@ The tree, each with its HTTP status and its code:
 
 ServiceError
 ├── MalformedRequest      400 request_malformed        the body is not JSON
+├── Unauthorized          401 unauthorized             credentials are missing or wrong
 ├── NotFound              404 not_found                no such path
 ├── MethodNotAllowed      405 method_not_allowed       the path answers other methods
 ├── BodyTooLarge          413 body_too_large           the request is larger than allowed
@@ -47,6 +48,12 @@ class MalformedRequest(ServiceError):
     """The body is not JSON."""
 
     status, code = HTTPStatus.BAD_REQUEST, "request_malformed"
+
+
+class Unauthorized(ServiceError):
+    """Credentials are missing or wrong."""
+
+    status, code = HTTPStatus.UNAUTHORIZED, "unauthorized"
 
 
 class NotFound(ServiceError):

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from gateway.addresses import parse_rules
 from gateway.settings import PREFIX, Settings, SettingsError
 
 DEFAULTS = Settings.from_environment({})
 GIVEN: dict[str, tuple[str, object]] = {
+    "auth_secret_header": ("X-MY-AUTH", "X-MY-AUTH"),
+    "auth_secrets": ("one two", (SecretStr("one"), SecretStr("two"))),
+    "auth_users": ("v7:password", (SecretStr("v7:password"),)),
     "class_face": (" Gesicht ", "Gesicht"),
     "class_landmarks": ("Punkte", "Punkte"),
     "deadline_s": ("12.5", 12.5),
@@ -19,6 +24,9 @@ GIVEN: dict[str, tuple[str, object]] = {
 
 def test_without_variables_the_defaults_apply() -> None:
     assert Settings.from_environment({}).model_dump() == {
+        "auth_secret_header": "X-Auth-Secret",
+        "auth_secrets": (),
+        "auth_users": (),
         "class_face": "Face",
         "class_landmarks": "Face landmarks",
         "deadline_s": 25,
@@ -103,3 +111,35 @@ def test_equal_class_names_are_refused(environment: dict[str, str]) -> None:
 def test_the_settings_are_frozen(field: str) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(DEFAULTS, field, GIVEN[field][1])
+
+
+def test_users_and_secrets_are_split_and_kept_out_of_sight() -> None:
+    settings = Settings.from_environment(
+        {"FACEBENTO_AUTH_USERS": "a:1 b:2:3", "FACEBENTO_AUTH_SECRETS": "first\nsecond\n"}
+    )
+    assert [user.get_secret_value() for user in settings.auth_users] == ["a:1", "b:2:3"]
+    assert [secret.get_secret_value() for secret in settings.auth_secrets] == ["first", "second"]
+    assert "first" not in repr(settings)
+
+
+def test_a_user_without_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="FACEBENTO_AUTH_USERS") as refusal:
+        Settings.from_environment({"FACEBENTO_AUTH_USERS": "hunter2"})
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_value_can_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("one\ntwo\n")
+    settings = Settings.from_environment({"FACEBENTO_AUTH_SECRETS_FILE": str(file)})
+    assert len(settings.auth_secrets) == 2
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="FACEBENTO_AUTH_SECRETS_FILE"):
+        Settings.from_environment({"FACEBENTO_AUTH_SECRETS_FILE": str(tmp_path / "none")})
+
+
+def test_a_value_and_a_file_for_it_contradict(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="both"):
+        Settings.from_environment({"FACEBENTO_AUTH_SECRETS": "x", "FACEBENTO_AUTH_SECRETS_FILE": str(tmp_path)})
