@@ -56,8 +56,9 @@ def test_probes_stay_open(service: RunningService, path: str) -> None:
 
 def test_a_stranger_is_answered_before_the_body_is_read(service: RunningService) -> None:
     host, port = service.url.removeprefix("http://").split(":")
+    head = b"POST /api/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(b"POST /api/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{")
+        connection.sendall(head + b"{")
         answer = connection.makefile("rb").read()
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401")
