@@ -23,13 +23,16 @@ from gateway.batcher import Batcher
 from gateway.images import ImageLoader
 from gateway.metrics import BATCH_ITEMS
 from gateway.requests import read_infer_request, while_connected
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from runners.faces import Failure, Item, Outcome
 from runners.services import MAX_BATCH_SIZE, HaarRunner, LandmarksRunner, call
 from schemas.classes import AnnotationClass, ClassTable
 from schemas.v7 import InferRequest, InferResponse, Result
 
-settings = Settings.from_environment()
+try:
+    settings = Settings.from_environment()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
 
 # No usage reports, also under a plain `bentoml serve`, which has asked once by now and remembers the answer.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # the word alone counts

@@ -15,6 +15,8 @@ from gateway.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
 
 logger = logging.getLogger(__name__)
 
+OUT_OF_TIME = "the model had no time left for this image"
+
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
 
@@ -54,7 +56,8 @@ class Batcher(Generic[ItemT, OutcomeT]):
         DeadlineExceeded when the time is up, RunnerUnavailable when the runner does not answer.
         """
         if len(self._queue) >= self._max_queue:
-            raise Overloaded(f"{len(self._queue)} images wait already, the limit is {self._max_queue}; try again")
+            message = f"{len(self._queue)} images wait already, the limit is {self._max_queue}"
+            raise Overloaded(message, {"Retry-After": "1"})
         future: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
         self._queue[future] = _Waiting(item, deadline)
         if self._pump is None:
@@ -63,7 +66,7 @@ class Batcher(Generic[ItemT, OutcomeT]):
             async with asyncio.timeout_at(deadline):
                 return await future
         except TimeoutError:
-            raise DeadlineExceeded("the model had no time left for this image") from None
+            raise DeadlineExceeded(OUT_OF_TIME) from None
         finally:
             self._queue.pop(future, None)
 
@@ -91,7 +94,7 @@ class Batcher(Generic[ItemT, OutcomeT]):
             return
         try:
             self._observe(len(batch))
-            # When the last caller has gone, so does the call: a runner that hangs must not hold up those behind.
+            # When nobody has time left, the call is given up: a runner that hangs must not hold up those behind.
             async with asyncio.timeout_at(max(waiting.deadline for waiting in batch.values())):
                 outcomes = await self._send([waiting.item for waiting in batch.values()])
             if len(outcomes) != len(batch):  # whose is whose cannot be told
@@ -99,6 +102,11 @@ class Batcher(Generic[ItemT, OutcomeT]):
             for future, outcome in zip(batch, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)
+        except TimeoutError:
+            logger.warning("A runner did not answer a batch of %d in time", len(batch))
+            for future in batch:
+                if not future.done():
+                    future.set_exception(DeadlineExceeded(OUT_OF_TIME))
         except Exception:
             logger.exception("A runner did not answer a batch of %d", len(batch))
             for future in batch:

@@ -45,7 +45,7 @@ class ImageLoader:
             await self._session.close()
 
     def _decode_base64(self, text: str) -> bytes:
-        if text.startswith("data:"):
+        if text[:5].lower() == "data:":
             text = text.partition(",")[2]
         text = "".join(text.split())
         if len(text) * 3 // 4 > self._max_bytes + 2:  # before the copy is made
@@ -111,9 +111,10 @@ class ImageLoader:
     def _parse(address: str, base: URL | None = None) -> URL:
         try:
             url = base.join(URL(address)) if base else URL(address)
+            host = url.host  # decoded only now
         except ValueError:
             raise ImageAddressRefused("image.url is not a URL") from None
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not host:
             raise ImageAddressRefused("image.url is not an http or https URL")
         if url.user is not None or url.password is not None:
             raise ImageAddressRefused("image.url must not carry a user name or password")

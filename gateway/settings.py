@@ -55,7 +55,7 @@ class Settings(BaseModel):
     )
     class_face: ClassName = Field("Face", description="name of the V7 class of face boxes")
     class_landmarks: ClassName = Field("Face landmarks", description="name of the V7 class of landmark skeletons")
-    deadline_s: float = Field(25, ge=1, le=300, description="seconds a request may take; V7 gives up after 30")
+    deadline_s: float = Field(25, ge=1, le=50, description="seconds a request may take; V7 gives up after 30")
     fetch_allow: Annotated[tuple[AddressRule, ...], BeforeValidator(parse_rules)] = Field(
         (), description="private networks, hosts or `.suffixes` to fetch images from besides public addresses"
     )
@@ -71,6 +71,12 @@ class Settings(BaseModel):
         Any variable can instead be given with ``_FILE`` behind its name and the path of a file that holds the value, as
         secrets are mounted. Raises SettingsError, which names the variable.
         """
+        names = {PREFIX + field.upper() + suffix for field in cls.model_fields for suffix in ("", "_FILE")}
+        unknown = [name for name in environment if name.startswith(PREFIX) and name not in names]
+        # Kubernetes sets FACEBENTO_SERVICE_… and FACEBENTO_PORT… for a Service of our name.
+        unknown = [name for name in unknown if not name.startswith((PREFIX + "SERVICE_", PREFIX + "PORT"))]
+        if unknown:
+            raise SettingsError(f"unknown settings: {', '.join(sorted(unknown))}")
         given: dict[str, Any] = {}
         for field in cls.model_fields:
             if value := _read(PREFIX + field.upper(), environment).strip():
@@ -91,9 +97,12 @@ def _read(variable: str, environment: Mapping[str, str]) -> str:
     if value:
         raise SettingsError(f"{variable} and {variable}_FILE are both set")
     try:
-        return Path(path).read_text()
+        value = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{variable}_FILE: the file cannot be read ({type(error).__name__})") from None
+    if not value.strip():  # a secret that is not there yet must not open the door
+        raise SettingsError(f"{variable}_FILE: the file is empty")
+    return value
 
 
 def _problem(details: dict[str, Any]) -> str:

@@ -61,8 +61,8 @@ class DecodedImage:
 def decode(encoded: bytes, *, grey: bool = False, min_side_px: int | None = None) -> DecodedImage:
     """Decode JPEG, PNG, WebP, BMP or TIFF (the first frame) as a browser shows it, EXIF orientation applied.
 
-    With ``min_side_px``, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its longer side stays at least
-    that long.
+    With ``min_side_px``, the image is reduced by a whole factor as long as its longer side stays at least that long; a
+    JPEG (by 2, 4 or 8) already while it is decoded.
 
     Raises ImageError: ``image_format_unsupported``, ``image_too_large`` (by the header, before memory is spent),
     ``image_broken``.
@@ -79,7 +79,7 @@ def decode(encoded: bytes, *, grey: bool = False, min_side_px: int | None = None
             if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and _is_whole_jpeg(encoded):
                 pixels = _decode_with_opencv(encoded, max(width, height), grey, min_side_px or max(width, height))
             else:
-                pixels = _decode_with_pillow(image, grey)
+                pixels = _decode_with_pillow(image, grey, min_side_px or max(width, height))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -115,7 +115,7 @@ def _decode_with_opencv(encoded: bytes, side_px: int, grey: bool, min_side_px: i
     return pixels.astype(np.uint8, copy=False)
 
 
-def _decode_with_pillow(image: Image.Image, grey: bool) -> NDArray[np.uint8]:
+def _decode_with_pillow(image: Image.Image, grey: bool, min_side_px: int) -> NDArray[np.uint8]:
     """Decode anything else, every mode: palettes, alpha (over white), CMYK, 16 bits."""
     image.load()
     if image.mode.startswith("I"):  # 16-bit grey: convert() would clip it instead of scaling it
@@ -124,4 +124,6 @@ def _decode_with_pillow(image: Image.Image, grey: bool) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image.convert("RGBA"))
-    return np.array(image.convert("RGB").convert("L") if grey else image.convert("RGB"))
+    image = image.convert("RGB").convert("L") if grey else image.convert("RGB")
+    factor = max(image.size) // min_side_px
+    return np.array(image.reduce(factor) if factor > 1 else image)

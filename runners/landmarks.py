@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.faces import Faces, Failure, Item, Outcome
-from runners.images import DecodedImage, ImageError, decode
+from runners.images import ImageError, decode
 from runners.mediapipe_graph import POINTS_PER_FACE, FaceGraph, GraphError, native_stderr_to_log
 
 logger = logging.getLogger(__name__)
 
-# Built low, so that what is kept can be decided per request.
+# Built low, since it is fixed for the graph's life, and filtered here.
 GRAPH_MIN_CONFIDENCE = 0.3
 MIN_CONFIDENCE = 0.5
 # The mesh sees a face at 192 px, so larger photos are decoded smaller as long as this much is left.
 MIN_SIDE_PX = 2000
 
+# 16 large photos at once would take gigabytes.
+MAX_PIXELS_IN_FLIGHT = 3 * 32_000_000
+
 _WARM_UP_IMAGE = Path(__file__).with_name("warm_up_face.jpg")
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """An image that was handed to the graph."""
+
+    full_wh: tuple[int, int]
+    packet: Any
 
 
 class LandmarkDetector:
@@ -51,40 +63,42 @@ class LandmarkDetector:
                 return [Failure("inference_failed", "the landmark model failed on this batch") for _ in items]
 
     def _run(self, items: list[Item]) -> list[Outcome]:
-        images: list[DecodedImage | Failure] = []
-        packets: list[Any] = []
-        for item in items:  # the graph searches one image while the next is decoded here
+        outcomes: dict[int, Outcome] = {}
+        searched: dict[int, _Searched] = {}
+        pixels = 0
+        for index, item in enumerate(items):  # the graph searches one image while the next is decoded here
             try:
                 image = decode(item.image, min_side_px=MIN_SIDE_PX)
             except ImageError as error:
-                images.append(error.failure)
-                packets.append(None)
+                outcomes[index] = error.failure
                 continue
-            images.append(image)
-            packets.append(FaceGraph.packet(image.pixels))
-            self._graph.detect(packets[-1])
+            searched[index] = _Searched(image.full_wh, FaceGraph.packet(image.pixels))
+            self._graph.detect(searched[index].packet)
+            pixels += image.pixels.size
+            if pixels > MAX_PIXELS_IN_FLIGHT:
+                outcomes |= self._mesh(searched)
+                searched, pixels = {}, 0
+        outcomes |= self._mesh(searched)
+        return [outcomes[index] for index in range(len(items))]
 
-        scores: list[list[float]] = []
-        for packet in packets:
-            found = [] if packet is None else self._graph.detections()
-            kept = [detection for detection in found if detection.score[0] >= MIN_CONFIDENCE]
+    def _mesh(self, searched: dict[int, _Searched]) -> dict[int, Outcome]:
+        """Take the detections of what is being searched, and return the faces once all their meshes are there."""
+        scores: dict[int, list[float]] = {}
+        for index, image in searched.items():
+            kept = [detection for detection in self._graph.detections() if detection.score >= MIN_CONFIDENCE]
             for detection in kept:
-                self._graph.mesh(packet, detection)
-            scores.append([detection.score[0] for detection in kept])
+                self._graph.mesh(image.packet, detection)
+            scores[index] = [detection.score for detection in kept]
         self._graph.finish()
+        return {index: self._faces(image.full_wh, scores[index]) for index, image in searched.items()}
 
-        return [
-            image if isinstance(image, Failure) else self._faces(image, image_scores)
-            for image, image_scores in zip(images, scores, strict=True)
-        ]
-
-    def _faces(self, image: DecodedImage, scores: list[float]) -> Faces:
+    def _faces(self, full_wh: tuple[int, int], scores: list[float]) -> Faces:
         meshes = [(score, self._graph.landmarks()) for score in scores]
         seen = [(score, mesh) for score, mesh in meshes if mesh is not None]
         points = np.array([mesh for _, mesh in seen], np.float32).reshape(-1, POINTS_PER_FACE, 2)
-        points *= np.array(image.full_wh, np.float32)
+        points *= np.array(full_wh, np.float32)
         confidences = np.array([score for score, _ in seen], np.float32)
-        return Faces.largest_first(image.full_wh, _boxes_around(points), confidences, points)
+        return Faces.largest_first(full_wh, _boxes_around(points), confidences, points)
 
 
 def _boxes_around(points_xy: NDArray[np.float32]) -> NDArray[np.float32]:

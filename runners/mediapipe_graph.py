@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -47,7 +48,7 @@ from mediapipe.python._framework_bindings.image_frame import ImageFormat  # noqa
 resource_util.set_resource_dir(str(_SITE_PACKAGES))
 
 POINTS_PER_FACE = 478
-# No image of a batch takes a hundredth of this; a graph that has failed never answers.
+# Far above what any image takes; a graph that has failed never answers.
 _STEP_TIMEOUT_S = 20.0
 
 _CONFIG = """
@@ -88,6 +89,14 @@ class GraphError(RuntimeError):
     """The graph failed and answers nothing any more; a new one has to be made."""
 
 
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face that was detected: its score, 0..1, and MediaPipe's own message, which the mesh chain takes."""
+
+    score: float
+    message: Any
+
+
 class FaceGraph:
     """Two streams, fed by one thread: images to detections, and detections to landmarks.
 
@@ -119,19 +128,20 @@ class FaceGraph:
         self._detect_time += 1
         self._feed("detection_image", image_packet.at(self._detect_time))
 
-    def detections(self) -> list[Any]:
-        """Wait for the next image's detections: ``Detection`` messages, coordinates as fractions of the image."""
+    def detections(self) -> list[Detection]:
+        """Wait for the next image's detections."""
         try:
             packet = self._detections.get(timeout=_STEP_TIMEOUT_S)
         except Empty:
             raise GraphError("the detection chain gave no answer") from None
-        return [] if packet.is_empty() else packet_getter.get_proto_list(packet)
+        messages = [] if packet.is_empty() else packet_getter.get_proto_list(packet)
+        return [Detection(message.score[0], message) for message in messages]
 
-    def mesh(self, image_packet: Any, detection: Any) -> None:
+    def mesh(self, image_packet: Any, detection: Detection) -> None:
         """Start the mesh of one detected face."""
         self._mesh_time += 1
         self._feed("mesh_image", image_packet.at(self._mesh_time))
-        self._feed("mesh_detection", packet_creator.create_proto(detection).at(self._mesh_time))
+        self._feed("mesh_detection", packet_creator.create_proto(detection.message).at(self._mesh_time))
 
     def finish(self) -> None:
         """Wait until everything fed has been worked off."""

@@ -6,6 +6,7 @@ import re
 import annotated_types
 
 from gateway.settings import PREFIX, Settings
+from schemas.__main__ import markdown
 from schemas.classes import ClassTable
 from tests.conftest import ROOT
 
@@ -35,6 +36,11 @@ def test_the_classes_to_type_in_are_the_class_table() -> None:
     table = ClassTable.named(face=Settings().class_face, landmarks=Settings().class_landmarks)
     for annotation_class in (table.face, table.landmarks):
         assert f"| `{annotation_class.name}` | {annotation_class.type.replace('_', ' ')} |" in README
+
+
+def test_the_document_of_classes_is_made_from_the_class_table() -> None:
+    table = ClassTable.named(face=Settings().class_face, landmarks=Settings().class_landmarks)
+    assert (ROOT / "docs" / "classes.md").read_text() == markdown(table) + "\n"
 
 
 def test_every_script_is_told_of() -> None:

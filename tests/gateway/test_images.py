@@ -186,6 +186,8 @@ def test_a_name_with_a_private_address_is_refused(addresses: list[str], monkeypa
         pytest.param("/face.png", id="path"),
         pytest.param("//127.0.0.1/face.png", id="no scheme"),
         pytest.param("http:///face.png", id="no host"),
+        pytest.param("http://xn--a/face.png", id="no name in punycode"),
+        pytest.param("http://xn--/face.png", id="empty punycode"),
         pytest.param("http://[::1/face.png", id="half an address"),
         pytest.param("http://127.0.0.1:99999/face.png", id="no such port"),
         pytest.param("http://exa\ud800mple.com/", id="lone surrogate"),

@@ -85,8 +85,6 @@ def test_a_body_at_the_limit_is_read() -> None:
         pytest.param(body({"image": {"url": URL}})[:-1], id="cut off"),
         pytest.param(body({"image": {"url": URL}}) * 2, id="twice"),
         pytest.param(b'{"image": {"url": "\xff"}}', id="invalid UTF-8"),
-        pytest.param(b'{"image": {"url": "x"}, "params": {"a": NaN}}', id="NaN"),
-        pytest.param(b'{"image": {"url": "x"}, "params": {"a": -Infinity}}', id="infinity"),
         pytest.param(b'{"image": {"url": "x"}, "params": {"a": ' + b"9" * 5000 + b"}}", id="huge integer"),
         pytest.param(b"[" * 100_000, id="deep nesting, open"),
         pytest.param(b'{"a":' * 50_000 + b"1" + b"}" * 50_000, id="deep nesting, closed"),

@@ -143,3 +143,20 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
 def test_a_value_and_a_file_for_it_contradict(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="both"):
         Settings.from_environment({"FACEBENTO_AUTH_SECRETS": "x", "FACEBENTO_AUTH_SECRETS_FILE": str(tmp_path)})
+
+
+def test_a_file_that_is_still_empty_does_not_open_the_door(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("\n")
+    with pytest.raises(SettingsError, match="FACEBENTO_AUTH_SECRETS_FILE"):
+        Settings.from_environment({"FACEBENTO_AUTH_SECRETS_FILE": str(file)})
+
+
+def test_a_misspelt_setting_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match=r"FACEBENTO_AUTH_SECRET$"):
+        Settings.from_environment({"FACEBENTO_AUTH_SECRET": "x"})
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_ignored() -> None:
+    environment = {"FACEBENTO_SERVICE_HOST": "10.0.0.1", "FACEBENTO_PORT_3000_TCP": "tcp://10.0.0.1:3000"}
+    assert Settings.from_environment(environment) == DEFAULTS

@@ -221,10 +221,13 @@ def test_odd_sizes_are_reduced_to_no_less_than_asked_for(side_px: int) -> None:
     assert max(image.pixels.shape) >= min(side_px, 800)
 
 
-def test_a_format_that_cannot_be_reduced_is_decoded_in_full() -> None:
-    image = decode(saved(picture(20), "PNG"), min_side_px=100)
+@pytest.mark.parametrize("min_side_px", [100, 480, 481, 2000])
+def test_a_format_that_decodes_in_full_only_is_reduced_after(min_side_px: int) -> None:
+    image = decode(saved(picture(20), "PNG"), min_side_px=min_side_px)
 
-    assert image.pixels.shape == (640, 960, 3)
+    factor = max(1, 960 // min_side_px)
+    assert image.pixels.shape[:2] == (-(-640 // factor), -(-960 // factor))
+    assert image.full_wh == (960, 640)
 
 
 def code_of(encoded: bytes) -> str:

@@ -165,3 +165,13 @@ def test_a_failed_graph_fails_its_batch_and_is_made_anew(astronaut: Item, caplog
     assert [outcome.code for outcome in outcomes if isinstance(outcome, Failure)] == ["inference_failed"] * 2
     assert "made anew" in caplog.text
     assert len(faces(detector.detect([astronaut])[0])) == 1
+
+
+def test_large_images_beside_it_leave_a_face_found(astronaut: Item, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runners.landmarks.MAX_PIXELS_IN_FLIGHT", 1_000_000)  # so that a batch is worked off in parts
+    detector = LandmarkDetector()
+    large = item(Image.new("RGB", (3000, 3000)))
+
+    outcomes = detector.detect([large, astronaut, large, astronaut, astronaut])
+
+    assert [len(faces(outcome)) for outcome in outcomes] == [0, 1, 0, 1, 1]
