@@ -151,3 +151,20 @@ def test_a_plain_bentoml_serve_reports_no_usage(tmp_path: Path, monkeypatch: pyt
     with running_service(tmp_path / "log", command, __BENTOML_DEBUG_USAGE="True") as running:
         assert running.stop() == 0
         assert "Tracking Payload" not in running.log.read_text()
+
+
+def test_more_than_the_queue_holds_is_refused_at_once_and_the_rest_is_answered(
+    tmp_path: Path, astronaut_base64: str
+) -> None:
+    bodies: list[dict[str, Any]] = [{"image": {"base64": astronaut_base64}}] * 40
+    with running_service(tmp_path / "log", FACEBENTO_MAX_QUEUE="2") as running:
+        answers = post_all(running.url + "/api/haar/infer", bodies, 40)
+        good = [answer for status, answer in answers if status == 200]
+        refused = [answer for status, answer in answers if status == 503]
+        assert good
+        assert refused
+        assert len(good) + len(refused) == 40
+        assert all(len(answer.results) == 1 for answer in good)
+        assert {answer.error.code for answer in refused if answer.error} == {"overloaded"}
+        ((status, _),) = post_all(running.url + "/api/haar/infer", bodies[:1], 1)
+        assert status == 200
