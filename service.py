@@ -8,6 +8,7 @@ import asyncio
 import os
 from typing import Any
 
+import aiohttp
 import bentoml
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
@@ -98,8 +99,15 @@ class FaceAnnotator:
         async def send(items: list[Item]) -> list[Outcome]:
             return await call(getattr(self, model), items)
 
+        async def is_ready() -> bool:
+            try:
+                return bool(await getattr(self, model).is_ready(1))
+            except (TimeoutError, aiohttp.ClientError):
+                return False
+
         return Batcher(
             send,
+            is_ready=is_ready,
             max_batch_size=MAX_BATCH_SIZE,
             max_queue=settings.max_queue,
             observe=BATCH_ITEMS.labels(runner=model).observe,

@@ -30,8 +30,9 @@ class _Waiting(Generic[ItemT]):
 class Batcher(Generic[ItemT, OutcomeT]):
     """Queue items for one runner and hand each its own outcome.
 
-    ``send`` takes a list of items and returns one outcome for each, in order. ``observe`` is told the size of each
-    batch. Deadlines are times of the running event loop's clock, in seconds.
+    ``send`` takes a list of items and returns one outcome for each, in order. After a call that failed, ``is_ready`` is
+    asked before the next one: a runner that died leaves its socket behind, in which calls would wait for nobody.
+    ``observe`` is told the size of each batch. Deadlines are times of the running event loop's clock, in seconds.
     """
 
     def __init__(
@@ -41,11 +42,14 @@ class Batcher(Generic[ItemT, OutcomeT]):
         max_batch_size: int,
         max_queue: int,
         observe: Callable[[int], None],
+        is_ready: Callable[[], Awaitable[bool]],
     ) -> None:
         self._send = send
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._observe = observe
+        self._is_ready = is_ready
+        self._failed = False
         self._queue: dict[asyncio.Future[OutcomeT], _Waiting[ItemT]] = {}  # in the order of arrival
         self._pump: asyncio.Task[None] | None = None
 
@@ -96,9 +100,12 @@ class Batcher(Generic[ItemT, OutcomeT]):
             self._observe(len(batch))
             # When nobody has time left, the call is given up: a runner that hangs must not hold up those behind.
             async with asyncio.timeout_at(max(waiting.deadline for waiting in batch.values())):
+                if self._failed and not await self._is_ready():
+                    raise RuntimeError("the runner is not ready")
                 outcomes = await self._send([waiting.item for waiting in batch.values()])
             if len(outcomes) != len(batch):  # whose is whose cannot be told
                 raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} items")
+            self._failed = False
             for future, outcome in zip(batch, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)
@@ -108,6 +115,7 @@ class Batcher(Generic[ItemT, OutcomeT]):
                 if not future.done():
                     future.set_exception(DeadlineExceeded(OUT_OF_TIME))
         except Exception:
+            self._failed = True
             logger.exception("A runner did not answer a batch of %d", len(batch))
             for future in batch:
                 if not future.done():

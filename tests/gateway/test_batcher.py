@@ -26,6 +26,7 @@ class Runner:
 
     calls: asyncio.Queue[Call] = field(default_factory=asyncio.Queue)
     observed: list[int] = field(default_factory=list)
+    ready: bool = True
 
     async def send(self, items: list[str]) -> Sequence[str]:
         call = Call(items, asyncio.get_running_loop().create_future())
@@ -33,7 +34,16 @@ class Runner:
         return await call.outcomes
 
     def batcher(self, *, max_batch_size: int = 8, max_queue: int = 100) -> Batcher[str, str]:
-        return Batcher(self.send, max_batch_size=max_batch_size, max_queue=max_queue, observe=self.observed.append)
+        return Batcher(
+            self.send,
+            max_batch_size=max_batch_size,
+            max_queue=max_queue,
+            observe=self.observed.append,
+            is_ready=self.is_ready,
+        )
+
+    async def is_ready(self) -> bool:
+        return self.ready
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -287,5 +297,26 @@ def test_a_wrong_number_of_outcomes_is_no_answer(outcomes: list[str]) -> None:
         [c] = submit(batcher, "c")
         (await runner.calls.get()).finish()
         assert await c == "C"
+
+    run(scenario())
+
+
+def test_after_a_failed_call_nothing_is_sent_to_a_runner_that_is_not_ready() -> None:
+    async def scenario() -> None:
+        runner = Runner()
+        batcher = runner.batcher()
+        [first] = submit(batcher, "a")
+        (await runner.calls.get()).outcomes.set_exception(ConnectionError("gone"))
+        with pytest.raises(RunnerUnavailable):
+            await first
+        runner.ready = False
+        [second] = submit(batcher, "b")
+        with pytest.raises(RunnerUnavailable):
+            await second
+        assert runner.calls.empty()
+        runner.ready = True
+        [third] = submit(batcher, "c")
+        (await runner.calls.get()).finish()
+        assert await third == "C"
 
     run(scenario())
