@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.labels import LabelledPhoto, read_labels
-from runners.faces import Faces, Item, Outcome
+from runners.faces import Faces, Item, Outcome, boxes_around
 from runners.haar import HaarDetector
 from runners.landmarks import LandmarkDetector
 from schemas.classes import ibug_68
@@ -144,9 +144,9 @@ def draw_overlays(findings: Iterable[PhotoFindings], folder: Path) -> None:
     for found in findings:
         name = found.photo.path.stem
         labelled_boxes = _labelled_boxes(found.photo)
-        labelled_point_boxes = _boxes_around(_labelled_points(found.photo))
+        labelled_point_boxes = boxes_around(_labelled_points(found.photo))
         landmarks = _upright(found.photo.path)
-        _draw_boxes(landmarks, _boxes_around(found.ibug_xy), labelled_point_boxes, found.landmarks_matching)
+        _draw_boxes(landmarks, boxes_around(found.ibug_xy), labelled_point_boxes, found.landmarks_matching)
         for number, points in enumerate(found.ibug_xy):
             colour = _ORANGE if number in found.landmarks_matching.invented else _GREEN
             for x, y in np.rint(points).astype(int).tolist():
@@ -187,7 +187,7 @@ def _findings(photo: LabelledPhoto, landmarks: Outcome, haar: Outcome) -> PhotoF
         photo,
         landmarks,
         ibug_xy,
-        match(_boxes_around(ibug_xy), _boxes_around(_labelled_points(photo))),
+        match(boxes_around(ibug_xy), boxes_around(_labelled_points(photo))),
         haar,
         match(haar.boxes_xywh, _labelled_boxes(photo)),
     )
@@ -199,11 +199,6 @@ def _labelled_boxes(photo: LabelledPhoto) -> NDArray[np.float64]:
 
 def _labelled_points(photo: LabelledPhoto) -> NDArray[np.float64]:
     return np.array([face.points_xy for face in photo.faces], np.float64).reshape(-1, 68, 2)
-
-
-def _boxes_around(points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = points_xy.min(axis=1), points_xy.max(axis=1)
-    return np.concatenate([low, high - low], axis=1)
 
 
 def _share(part: float, whole: int) -> float:

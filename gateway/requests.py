@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BodyTooLarge, InvalidRequest, MalformedRequest
-from schemas.v7 import InferRequest
+from schemas.v7 import NOT_FINITE, InferRequest
 
 ResultT = TypeVar("ResultT")
 
@@ -24,7 +24,7 @@ async def read_infer_request(request: Request, max_bytes: int) -> InferRequest:
         # From the bytes: what is ignored is never made into Python objects, of which one body can hold millions.
         return InferRequest.model_validate_json(bytes(body))
     except ValidationError as error:
-        if any(details["type"] == "json_invalid" for details in error.errors()):
+        if any(details["type"] in ("json_invalid", NOT_FINITE) for details in error.errors()):
             raise MalformedRequest("the body is not JSON") from None
         # Where and what, and not the value: it may be a URL with its token.
         problems = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()]

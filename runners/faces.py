@@ -1,9 +1,12 @@
 """What goes into a runner and what comes out of it, one item an image."""
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,9 @@ class Failure:
 
 
 Outcome = Faces | Failure
+
+
+def boxes_around(points_xy: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Return the boxes (n, 4), left, top, width, height, around each face's points (n, m, 2)."""
+    low, high = points_xy.min(axis=1), points_xy.max(axis=1)
+    return np.concatenate([low, high - low], axis=1)

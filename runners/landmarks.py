@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from runners.faces import Faces, Failure, Item, Outcome
+from runners.faces import Faces, Failure, Item, Outcome, boxes_around
 from runners.images import ImageError, decode
-from runners.mediapipe_graph import POINTS_PER_FACE, FaceGraph, GraphError, native_stderr_to_log
+from runners.mediapipe_graph import POINTS_PER_FACE, FaceGraph, native_stderr_to_log
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ MIN_CONFIDENCE = 0.5
 MIN_SIDE_PX = 2000
 
 # 16 large photos at once would take gigabytes.
-MAX_PIXELS_IN_FLIGHT = 3 * 32_000_000
+MAX_PIXELS_IN_FLIGHT = 32_000_000
 
 _WARM_UP_IMAGE = Path(__file__).with_name("warm_up_face.jpg")
 
@@ -56,7 +55,7 @@ class LandmarkDetector:
         with self._lock:
             try:
                 return self._run(items)
-            except GraphError:
+            except Exception:  # whatever it was: what the graph still answers would be taken for others'
                 logger.exception("The MediaPipe graph failed and is made anew")
                 self._broken.append(self._graph)  # closing a failed graph can hang, so it is kept
                 self._start()
@@ -74,7 +73,8 @@ class LandmarkDetector:
                 continue
             searched[index] = _Searched(image.full_wh, FaceGraph.packet(image.pixels))
             self._graph.detect(searched[index].packet)
-            pixels += image.pixels.size
+            height, width = image.pixels.shape[:2]
+            pixels += width * height
             if pixels > MAX_PIXELS_IN_FLIGHT:
                 outcomes |= self._mesh(searched)
                 searched, pixels = {}, 0
@@ -98,10 +98,4 @@ class LandmarkDetector:
         points = np.array([mesh for _, mesh in seen], np.float32).reshape(-1, POINTS_PER_FACE, 2)
         points *= np.array(full_wh, np.float32)
         confidences = np.array([score for score, _ in seen], np.float32)
-        return Faces.largest_first(full_wh, _boxes_around(points), confidences, points)
-
-
-def _boxes_around(points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the boxes (n, 4), left, top, width, height, around each face's points (n, 478, 2)."""
-    low, high = points_xy.min(axis=1), points_xy.max(axis=1)
-    return np.concatenate([low, high - low], axis=1)
+        return Faces.largest_first(full_wh, boxes_around(points), confidences, points)

@@ -3,11 +3,16 @@
 Source: V7's JSON Schema ``external-models/inference-response`` and its playbook "How to Register External Models".
 """
 
+import math
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 # --- coming in: unknown keys are ignored, since V7 may add some
+
+
+NOT_FINITE = "json_not_finite"
 
 
 class ImageSource(BaseModel):
@@ -29,10 +34,29 @@ class InferRequest(BaseModel):
     image: ImageSource
     params: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("params", mode="after")
+    @classmethod
+    def _only_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not _is_finite(value):  # pydantic's parser takes NaN and Infinity, which JSON does not have
+            raise PydanticCustomError(NOT_FINITE, "NaN and Infinity are not JSON")
+        return value
+
     @field_validator("params", mode="before")
     @classmethod
     def _none_is_empty(cls, value: object) -> object:
         return {} if value is None else value
+
+
+def _is_finite(value: object) -> bool:
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+        case _:
+            return True
 
 
 # --- going out: a wrong key or a number that is not finite is our bug, and must not reach V7

@@ -1,12 +1,15 @@
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from runners.faces import Faces, Failure, Item, Outcome
 from runners.landmarks import LandmarkDetector
+from runners.mediapipe_graph import FaceGraph
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 BOX = [179.2, 68.8, 92.6, 108.8]
@@ -175,3 +178,24 @@ def test_large_images_beside_it_leave_a_face_found(astronaut: Item, monkeypatch:
     outcomes = detector.detect([large, astronaut, large, astronaut, astronaut])
 
     assert [len(faces(outcome)) for outcome in outcomes] == [0, 1, 0, 1, 1]
+
+
+def test_a_crash_halfway_leaves_no_faces_behind_for_the_next_batch(
+    astronaut: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = LandmarkDetector()
+    real, packets = FaceGraph.packet, []
+
+    def run_out_of_memory(image_rgb: NDArray[np.uint8]) -> Any:
+        packets.append(real(image_rgb))
+        if len(packets) == 2:
+            raise MemoryError
+        return packets[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FaceGraph, "packet", run_out_of_memory)
+        outcomes = detector.detect([astronaut, astronaut])
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, Failure)] == ["inference_failed"] * 2
+
+    blank = item(Image.new("RGB", (64, 64)))
+    assert [len(faces(outcome)) for outcome in detector.detect([blank, astronaut])] == [0, 1]
